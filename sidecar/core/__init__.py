@@ -1,0 +1,1 @@
+"""The pure heart: what is decided, and nothing that touches the world."""

@@ -1,0 +1,164 @@
+"""Folds a text so that every character is one Latin-1 byte and tricks of writing are undone.
+
+Full-width and mathematical letters, foreign digits, look-alikes from Cyrillic and Greek, typographic dashes
+and spaces become their plain forms; zero-width and control characters vanish; letters beyond Latin-1 lose
+their marks. Blanks and tabs that follow each other become one, and what only sets a text goes: indents, the
+signs of quoted lines and of bold type, bare HTML tags.
+One character is one byte afterwards, so a byte offset of the pattern engine is a character offset.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+# Unicode's confusables.txt, the part that matters for identifiers and addresses.
+_LOOK_ALIKES: Final = dict(
+    zip(
+        "АВЕКМНОРСТУХІЈЅѴаеорсухіјѕһԁԛԝѵкмтвнгп" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαιονρυχκτγ" + "ⅼ∕⁄∶։·‚‘’‛′“”„‟″«»",
+        "ABEKMHOPCTYXIJSVaeopcyxijshdqwvkmtbhrn" + "ABEZHIKMNOPTYXaiovpuxkty" + "l//::." + ",''''" + '"' * 7,
+        strict=True,
+    )
+)
+_SPECIAL: Final = {
+    "ł": "l",
+    "Ł": "L",
+    "đ": "d",
+    "Đ": "D",
+    "ı": "i",
+    "œ": "oe",
+    "Œ": "OE",
+    "ẞ": "ß",
+    "＠": "@",
+}
+_DASHES: Final = frozenset("‐‑‒–—―−⁃﹘﹣－⸺⸻")
+_CACHED_CHARACTERS_MAX: Final = 16_384
+
+_MARKED: Final = re.compile("[A-Za-z\xc0-\xff][\u0300-\u036f]+")
+_MARK: Final = re.compile("[\u0300-\u036f]")
+#: What is neither ASCII that shows nor a Latin-1 letter.
+_ODD: Final = re.compile("[^\t\n\r\x20-\x7e\xc0-\xff]+")
+_FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+class _Folding(dict[int, str]):
+    """Code point to plain text, filled as characters are met."""
+
+    def __missing__(self, point: int) -> str:
+        folded = _fold(chr(point))
+        if len(self) < _CACHED_CHARACTERS_MAX:
+            self[point] = folded
+        return folded
+
+
+def _fold(char: str) -> str:
+    if char in _SPECIAL:
+        return _SPECIAL[char]
+    if char in _DASHES:
+        return "-"
+    if char in _LOOK_ALIKES:
+        return _LOOK_ALIKES[char]
+    if char in "\x0b\x0c\x85":
+        return "\n"
+    category = unicodedata.category(char)
+    if category in ("Cf", "Mn", "Me", "Cc") or char in _FILLERS:
+        return ""
+    if category in ("Zs", "Zl", "Zp"):
+        return " " if category == "Zs" else "\n"
+    digit = unicodedata.decimal(char, None)
+    if digit is not None:
+        return str(digit)
+    composed = unicodedata.normalize("NFKC", char)
+    if composed != char:
+        return "".join(_fold(part) if ord(part) > 0x7F else part for part in composed)
+    if ord(char) <= 0xFF:
+        return char
+    base = unicodedata.normalize("NFKD", char)[0]
+    return base if ord(base) <= 0xFF else "?"
+
+
+_FOLDING: Final = _Folding()
+
+
+def _compose(run: str) -> str:
+    composed = unicodedata.normalize("NFC", run)
+    return composed if len(composed) == 1 else composed[0]
+
+
+def _of_tag(tag: re.Match[str]) -> str:
+    """A tag within words joins what it stands between, any other parts it."""
+    return "" if tag[1] else " "
+
+
+_TAG: Final = re.compile(
+    r"</?(?:(b|i|em|strong|span|u|a|s|mark|font|code|wbr|small|big|sub|sup|bdi)"
+    r"|t[dhr]|table|thead|tbody|tfoot|caption|p|div|br ?/?|li|ul|ol|d[tdl]|h[1-6]|pre|section|nobr|center)>",
+    re.IGNORECASE,
+)
+#: What only sets a text: the signs without which it is not there, how it looks, and what becomes of it.
+_SETTING: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
+    (("<",), _TAG, _of_tag),
+    (("**",), re.compile(r"(?<!\*)\*\*(?!\*)"), ""),
+    (("\t", "  "), re.compile(r"[ \t]{2,}|\t"), " "),
+    (("\n ", "\n>", " \n", "\r\n"), re.compile(r" ?\r?\n(?: ?>)* ?"), "\n"),
+)
+
+
+_ODD_BYTES: Final = bytes(byte for byte in range(0xC0) if not (0x20 <= byte < 0x7F or byte in b"\t\n\r"))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether ``text`` has ASCII and Latin-1 letters only; much faster than to search for what is neither."""
+    try:
+        data = text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return len(data.translate(None, _ODD_BYTES)) == len(data)
+
+
+def plain(text: str) -> str:
+    """``text`` in plain Latin-1 characters; the same object when nothing had to change."""
+    if not _is_plain(text):
+        if _MARK.search(text):
+            text = _MARKED.sub(lambda match: _compose(match[0]), text)
+        text = _ODD.sub(lambda match: match[0].translate(_FOLDING), text)
+    for signs, pattern, becomes in _SETTING:
+        if any(sign in text for sign in signs):
+            text = pattern.sub(becomes, text)
+    return text
+
+
+def origins(text: str) -> list[int]:
+    """For each character of ``plain(text)`` its offset in ``text``, and one more for the end."""
+    places = list(range(len(text) + 1))
+    if not _is_plain(text):
+        text, places = _moved(text, places, _MARKED, lambda match: _compose(match[0]))
+        text, places = _folded(text, places)
+    for signs, pattern, becomes in _SETTING:
+        if any(sign in text for sign in signs):
+            text, places = _moved(text, places, pattern, becomes)
+    return places
+
+
+def _moved(
+    text: str, places: list[int], pattern: re.Pattern[str], becomes: str | Callable[[re.Match[str]], str]
+) -> tuple[str, list[int]]:
+    """``text`` after one step, and the places of its characters, those of a match being its beginning."""
+    pieces: list[str] = []
+    moved: list[int] = []
+    last = 0
+    for match in pattern.finditer(text):
+        made = becomes if isinstance(becomes, str) else becomes(match)
+        pieces += (text[last : match.start()], made)
+        moved += places[last : match.start()]
+        moved += [places[match.start()]] * len(made)
+        last = match.end()
+    return "".join([*pieces, text[last:]]), moved + places[last:]
+
+
+def _folded(text: str, places: list[int]) -> tuple[str, list[int]]:
+    folded = [char.translate(_FOLDING) if _ODD.match(char) else char for char in text]
+    moved = [place for place, made in zip(places, folded, strict=False) for _ in made]
+    return "".join(folded), [*moved, places[-1]]

@@ -1,0 +1,107 @@
+"""Takes decision records over from the serving path, and makes telemetry of them afterwards; bounded.
+
+``emit`` queues the record, nothing more. Everything else is done a few records at a time, between which
+calls go on: on the event loop and not in a thread, because Python's lock would let a thread hold up the
+calls for 5 ms at a time. Only the call lines are written in a thread, as whoever reads them may stall.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sidecar.core.said import Hear
+from sidecar.core.vocabulary import DecisionRecord, RefusedCall
+
+log = logging.getLogger(__name__)
+
+#: Records that may wait; a record is about 5 KB in memory.
+QUEUE_MAX: Final = 4_096
+#: How long the first of a batch waits for the others.
+GATHER_S: Final = 0.1
+#: How many records are worked on before calls get their turn: about 0.5 ms.
+AT_ONCE: Final = 4
+
+#: Calls whose messages may wait with them; of further ones only the records do.
+HEARD_MAX: Final = 256
+
+#: A call that has ended, or one that was turned away at the door.
+Ended = DecisionRecord | RefusedCall
+Consumer = Callable[[Ended, Hear | None], None]
+
+
+class Intake:
+    """Feeds each record to its consumers. ``dropped`` counts the records that found no room."""
+
+    def __init__(
+        self,
+        consumers: Sequence[Consumer],
+        write_lines: Callable[[Sequence[Ended]], None],
+        *,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
+        """``write_lines`` is called in a thread; while it is stuck the lines of further calls are dropped."""
+        self._consumers = consumers
+        self._write_lines = write_lines
+        self._queue: deque[tuple[Ended, Hear | None]] = deque()
+        self._queue_max = queue_max
+        self._something = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self.dropped = 0
+        self.lines_dropped = 0
+        self._task = asyncio.create_task(self._run(), name="telemetry-intake")
+
+    def emit(self, record: Ended, hear: Hear | None = None) -> None:
+        """Queue ``record``; dropped and counted when the queue is full. Never blocks, never raises."""
+        if len(self._queue) >= self._queue_max:
+            self.dropped += 1
+            return
+        self._queue.append((record, hear if len(self._queue) < HEARD_MAX else None))
+        self._something.set()
+
+    async def drain(self) -> None:
+        """Work on what was emitted until now."""
+        batch: list[Ended] = []
+        while self._queue:
+            record, hear = self._queue.popleft()
+            self._consume(record, hear)
+            batch.append(record)
+            if len(batch) % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._something.clear()
+        if self._writing is not None and not self._writing.done():
+            self.lines_dropped += len(batch)
+        elif batch:
+            self._writing = asyncio.create_task(self._write(batch))
+
+    async def close(self) -> None:
+        """Work on what is left."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=1)
+        await self.drain()
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=1)
+
+    async def _run(self) -> None:
+        while True:
+            await self._something.wait()
+            await asyncio.sleep(GATHER_S)
+            await self.drain()
+
+    def _consume(self, record: Ended, hear: Hear | None) -> None:
+        for consumer in self._consumers:
+            try:
+                consumer(record, hear)
+            except Exception as error:
+                # A defect here must not end the worker. Its text may hold a piece of the record.
+                log.error("telemetry of call %s failed: %s", record.request_id, type(error).__name__)
+
+    async def _write(self, records: Sequence[Ended]) -> None:
+        with contextlib.suppress(Exception):
+            await asyncio.to_thread(self._write_lines, records)

@@ -1,0 +1,1 @@
+"""The ways to reach a tier: relayed bytes, or any-llm."""

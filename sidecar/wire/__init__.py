@@ -1,0 +1,1 @@
+"""Bytes and dialects: pure decoders, encoders and editors of what goes over the wire."""

@@ -1,0 +1,1 @@
+"""Test hosts: the scripted upstream, a refused port, the small real model."""
