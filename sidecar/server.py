@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import uvloop
 
+from sidecar.allocator import share_arenas
 from sidecar.app import Sidecar, build_app
 from sidecar.core.privacy.scanner import load_rules
 from sidecar.endpoints.body_limit import within
@@ -59,6 +60,7 @@ def serve(
             f"cannot listen on {where}: {error.strerror or error}; change listen.host or listen.port"
         )
     _allow_many_connections()
+    share_arenas()
     try:
         with contextlib.ExitStack() as open_sockets:
             for listener in listeners:

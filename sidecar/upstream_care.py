@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from sidecar.allocator import give_memory_back
 from sidecar.in_force import InForce
 from sidecar.upstreams.registry import Upstream, learn_of_models
 
@@ -65,21 +63,11 @@ class UpstreamCare:
         self._retired.discard(upstream)
         await upstream.aclose()
         if not self._retired:
-            _give_memory_back()
+            give_memory_back()
 
 
 async def _warm(in_force: InForce) -> None:
     for name, upstream in in_force.upstreams.items():
         if not in_force.tiers[name].off_because:
             await upstream.warm()
-    _give_memory_back()
-
-
-def _give_memory_back() -> None:
-    """Return to the system what imports and the compiling of patterns used for a moment: some 15 MB.
-
-    Only glibc has the call; elsewhere there is nothing to do.
-    """
-    gc.collect()
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_memory_back()

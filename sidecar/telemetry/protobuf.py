@@ -100,7 +100,7 @@ def attributes(field: int, values: Mapping[str, Value]) -> bytes:
 
 def attribute(field: int, key: str, value: Value) -> bytes:
     """One ``KeyValue``."""
-    if type(value) is str and len(value) > _KEPT_LENGTH_MAX:
+    if type(value) is float or (type(value) is str and len(value) > _KEPT_LENGTH_MAX):
         return _attribute(field, key, value)
     return _kept_attribute(field, key, value)
 
@@ -109,8 +109,8 @@ def _attribute(field: int, key: str, value: Value) -> bytes:
     return message(field, text(1, key) + message(2, _any_value(value)))
 
 
-#: Most attributes say the same for call after call. Typed: 1, 1.0 and True are not the same.
-_kept_attribute = lru_cache(maxsize=8192, typed=True)(_attribute)
+#: Most attributes say the same for call after call; those that do not soon make room. Typed: 1 is not True.
+_kept_attribute = lru_cache(maxsize=1024, typed=True)(_attribute)
 
 
 def _any_value(value: Value) -> bytes:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -179,8 +180,22 @@ def _ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def _import_httpx_alone() -> None:
+    """Import httpx without its command line, which loads what draws on terminals: 3 MB that nobody uses."""
+    command_line = "httpx._main"
+    if "httpx" in sys.modules:
+        return
+    # So the import of it fails, which httpx is prepared for.
+    sys.modules[command_line] = None  # type: ignore[assignment]
+    try:
+        import httpx  # noqa: F401
+    finally:
+        sys.modules.pop(command_line, None)
+
+
 def _make_provider(tier: TierSpec) -> _Provider:
     """Runs in a thread. The imports in here and below are the lazy loading that this module is about."""
+    _import_httpx_alone()
     try:
         family = _family(tier)
         if family is Family.OTHER and not tier.off_box:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import uvloop
 
+from sidecar.allocator import share_arenas
 from sidecar.core.privacy.scanner import load_rules
 from sidecar.http_server import HttpServer
 from sidecar.telemetry.log_format import set_up_logging
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> int:
     """Serve on a socket for the hub at the other end of a channel; both are open files that it passed on."""
     hub_pid, channel, listener = map(int, argv)
     _end_with(hub_pid)
+    share_arenas()
     set_up_logging(os.environ)
     # A terminal's Ctrl-C reaches all its processes; the hub says in which order they end.
     for number in (signal.SIGINT, signal.SIGHUP):

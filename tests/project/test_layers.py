@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.process import uncovered
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("sidecar/**/*.py"), *ROOT.glob("dashboard/**/*.py")])
 
@@ -153,5 +155,7 @@ def test_a_worker_process_loads_only_what_calls_need() -> None:
     program = (
         f"import sys, sidecar.workers.process; print([m for m in {NOT_IN_A_WORKER} if m in sys.modules])"
     )
-    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=uncovered()
+    )
     assert ran.stdout.strip() == "[]"
