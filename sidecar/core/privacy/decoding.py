@@ -208,6 +208,8 @@ def _sign(escape: re.Match[str]) -> str:
 _LEGIBLE: Final = bytes([9, 10, 13, *range(0x20, 0x7F)])
 _LATIN: Final = bytes([*_LEGIBLE, *range(0xC2, 0x100)])
 _CONTINUING: Final = bytes(range(0x80, 0xC0))
+#: The upper bytes of UTF-16 up to U+05FF.
+_UPPER_BYTES: Final = bytes(range(6))
 
 
 def _base64(run: str) -> str:
@@ -248,8 +250,10 @@ def _is_utf8(sample: bytes) -> bool:
 
 def _is_wide(sample: bytes, coding: str) -> bool:
     """Whether nearly all of ``sample`` is of the alphabets that UTF-16 begins with; chance makes none."""
-    text = sample.decode(coding, "replace")
-    return _shows(text) and sum(char < "\u0600" for char in text) >= 0.75 * len(text)
+    upper = sample[1::2] if coding == "utf-16-le" else sample[::2]
+    return 4 * len(upper.translate(None, _UPPER_BYTES)) <= len(upper) and _shows(
+        sample.decode(coding, "replace")
+    )
 
 
 _HIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

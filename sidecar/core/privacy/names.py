@@ -11,7 +11,8 @@ from sidecar.core.privacy.renown import CREDIT, RENOWN
 from sidecar.core.privacy.rules import Rule, before, listed, words
 from sidecar.core.privacy.wordlists import NameLists, name_lists
 
-_CAPITALISED: Final = re.compile(rb"[A-Z\xc0-\xd6\xd8-\xde][a-z\xdf-\xf6\xf8-\xff]+")
+#: Leaves letters only, so that what is left can be split into words; faster than to search for them.
+_LETTERS: Final = bytes(byte if chr(byte).isalpha() else 0x20 for byte in range(0x100))
 _PARTICLE: Final = (
     r"(?:von|vom|zu|zur|van|der|den|de|del|della|di|da|dos|du|des|la|le|el|al|bin|ibn|ten"
     r"|ter|y|Mc|Mac|St\.|Le|La|De|Del|Di|Van|Von|Du|O')"
@@ -61,7 +62,7 @@ class PeopleFinder:
     def find(self, text: str, data: bytes, limit: int) -> Iterator[Hit]:
         """Pairs of a given name and a surname, at most ``limit`` of them, in no order."""
         count = 0
-        for given in self._known.intersection(_CAPITALISED.findall(data)):
+        for given in self._known.intersection(data.translate(_LETTERS).split()):
             weak = given in self._lists.weak
             word = given.decode("latin-1")
             place = text.find(word)

@@ -102,9 +102,9 @@ def international_phone(text: str, start: int, end: int) -> Iterator[Hit]:
         return
     plus = text[start] == "+"
     value = (match[0] if plus else "+" + match[0][2:].lstrip()).replace("(0)", "")
-    possible, valid = _parsed(value, None)
     if not 8 <= len(digits_of(value)) <= 15:
         return
+    possible, valid = _parsed(value, None)
     grouped = re.search(r"\d[ ()/-]+\d", value) is not None
     known = _PHONE_WORD.search(before(text, start, 60)) is not None
     if (valid and (plus or grouped or known)) or (possible and (plus or (known and grouped))):
@@ -121,9 +121,11 @@ def national_phone(text: str, start: int, end: int) -> Iterator[Hit]:
     if behind == "(":
         start -= 1
     match = _PHONE.match(text, start)
-    if match is None or _DATE_LIKE.match(match[0]) or _FREE_PHONE.match(match[0]):
+    if match is None or match.end() - start < 8:
         return
     value, stop = match[0], match.end()
+    if _DATE_LIKE.match(value) or _FREE_PHONE.match(value):
+        return
     digits = digits_of(value)
     if not 8 <= len(digits) <= 13 or digits in _COUNTING or _NO_PHONE_BEHIND.match(text, stop):
         return

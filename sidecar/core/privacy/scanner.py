@@ -17,7 +17,7 @@ from sidecar.core.privacy.names import NAME_RULES, PeopleFinder
 from sidecar.core.privacy.passwords import PASSWORD_RULES
 from sidecar.core.privacy.payment import PAYMENT_RULES
 from sidecar.core.privacy.phone import PHONE_RULES
-from sidecar.core.privacy.rules import Rule
+from sidecar.core.privacy.rules import Rule, Validator
 from sidecar.core.privacy.ties import tie
 from sidecar.core.privacy.wordlists import name_lists
 
@@ -69,8 +69,8 @@ class Allowed:
         return False
 
 
-#: An engine, and for each trigger its rule, width and borders.
-_Compiled = tuple[Engine, tuple[tuple[Rule, int, bool, bool], ...]]
+#: An engine, and for each trigger its rule's name and validator, its width and its borders.
+_Compiled = tuple[Engine, tuple[tuple[str, Validator | None, int, bool, bool], ...]]
 
 #: By engine's name. Rules are constants, so each engine is compiled once in a process.
 _ENGINES: dict[EngineName, _Compiled] = {}
@@ -97,7 +97,8 @@ def _build(name: EngineName, compiled: bytes | None) -> _Compiled:
     triggers = [(rule, trigger) for rule in RULES for trigger in rule.triggers()]
     engine = build_engine([trigger for _, trigger in triggers], name, compiled)
     return engine, tuple(
-        (rule, trigger.width, trigger.free_left, trigger.free_right) for rule, trigger in triggers
+        (rule.name, rule.validate, trigger.width, trigger.free_left, trigger.free_right)
+        for rule, trigger in triggers
     )
 
 
@@ -125,18 +126,19 @@ class Scanner:
         marks: dict[str, list[int]] = {}
         ends = self._engine.ends(data, self._matches_max)
         check_time()
-        for count, (end, trigger) in enumerate(ends):
-            rule, width, free_left, free_right = self._looks[trigger]
-            if (free_left and text[end - width - 1 : end - width].isalnum()) or (
-                free_right and text[end : end + 1].isalnum()
-            ):
-                continue
-            if rule.validate is None:
-                marks.setdefault(rule.name, []).append(end)
-            else:
-                hits.update(rule.validate(text, end - width, end))
-            if count % _BETWEEN_CHECKS == 0:
-                check_time()
+        looks = self._looks
+        for first in range(0, len(ends), _BETWEEN_CHECKS):
+            for end, trigger in ends[first : first + _BETWEEN_CHECKS]:
+                name, validate, width, free_left, free_right = looks[trigger]
+                if (free_left and text[end - width - 1 : end - width].isalnum()) or (
+                    free_right and text[end : end + 1].isalnum()
+                ):
+                    continue
+                if validate is None:
+                    marks.setdefault(name, []).append(end)
+                else:
+                    hits.update(validate(text, end - width, end))
+            check_time()
         hits.update(self._people.find(text, data, _NAMES_MAX))
         found = [hit for hit in hits if not self._allowed.covers(text, hit)]
         check_time()
