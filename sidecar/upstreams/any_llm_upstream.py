@@ -181,7 +181,7 @@ def _ssl_context() -> ssl.SSLContext:
 
 
 def _import_httpx_alone() -> None:
-    """Import httpx without its command line, which loads what draws on terminals: 3 MB that nobody uses."""
+    """Import httpx without its command line, which loads what draws on terminals: 2 MB that nobody uses."""
     command_line = "httpx._main"
     if "httpx" in sys.modules:
         return
