@@ -7,6 +7,9 @@ import resource
 #: What the process needs besides clients' connections: those to upstreams, the databases, the exporter.
 _RESERVED_FILES = 1536
 
+#: Under this name a request's ``state`` has a function that takes what is to be called when its client goes.
+WHEN_GONE = "sidecar.when_gone"
+
 
 class Connections:
     """Counts connections. ``limit`` is how many may be open at a time."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sidecar.connections import Connections
+from sidecar.connections import WHEN_GONE, Connections
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -25,6 +25,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._whole_within_s = whole_within_s
         self._whole = False
         self._timer: asyncio.TimerHandle | None = None
+        self._tell_gone: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,6 +40,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._counted.open -= 1
         self._stop_timer()
         super().connection_lost(exc)
+        if self._tell_gone is not None:
+            self._tell_gone()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -54,9 +57,25 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.scope["state"][WHEN_GONE] = self._when_gone
         if self._counted.parting and self.cycle is not None:
             # The answer will say so, and the connection end with it.
             self.cycle.keep_alive = False
+
+    def _when_gone(self, tell: Callable[[], None] | None) -> None:
+        """Call ``tell`` when the client closes the connection; None takes that back.
+
+        For a request that has come whole. ASGI's way would be a task that waits for a message: for a call
+        that is relayed it would be a good part of the work.
+        """
+        self._tell_gone = tell
+        if tell is None:
+            return
+        # A large body may have stopped the reading, without which nobody hears of the end.
+        self.flow.resume_reading()
+        if self.transport.is_closing():
+            self.loop.call_soon(tell)
 
     def on_message_complete(self) -> None:
         self._whole = True

@@ -25,8 +25,13 @@ def prompt(size: int, chance: random.Random) -> str:
     return " ".join(chance.choices(WORDS, k=max(1, size // 8)))
 
 
-def request(size: int, chance: random.Random, *, stream: bool = False, text: str = "") -> bytes:
-    """The bytes of one chat call with a prompt of about ``size`` characters, or with ``text``."""
+def request(
+    size: int, chance: random.Random, *, stream: bool = False, text: str = "", headers: str = ""
+) -> bytes:
+    """The bytes of one chat call with a prompt of about ``size`` characters, or with ``text``.
+
+    ``headers`` are further lines of the head, each with its line end.
+    """
     body = json.dumps(
         {
             "model": "auto",
@@ -41,7 +46,7 @@ def request(size: int, chance: random.Random, *, stream: bool = False, text: str
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         "authorization: Bearer unused\r\nx-sidecar-quality: critical\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
+        f"{headers}content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

@@ -6,10 +6,11 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from sidecar.connections import WHEN_GONE
 from sidecar.core.errors import (
     CallerError,
     MethodNotAllowed,
@@ -118,7 +119,7 @@ class DataPlane:
             body = await read_body(receive, headers, self._max_body_bytes())
             inbound = msgspec.structs.replace(inbound, body=body)
             with self._in_flight.under_way():
-                await self._serve_while_listening(inbound, receive, reply)
+                await self._serve_while_listening(inbound, scope, reply)
         except ClientLeft:
             return
         except (CallerError, PolicyRefusal) as error:
@@ -147,25 +148,27 @@ class DataPlane:
             trace_state=trace.state,
         )
 
-    async def _serve_while_listening(self, inbound: Inbound, receive: Receive, reply: AsgiReply) -> None:
+    async def _serve_while_listening(self, inbound: Inbound, scope: HTTPScope, reply: AsgiReply) -> None:
         """Serve the call in this task, and cancel it when the client goes away."""
         task = asyncio.current_task()
         assert task is not None
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = False
 
-        def leave(_: Any) -> None:
+        def leave() -> None:
+            nonlocal gone
+            gone = True
             task.cancel()
 
-        gone.add_done_callback(leave)
+        when_gone: Callable[[Callable[[], None] | None], None] = scope["state"][WHEN_GONE]
+        when_gone(leave)
         try:
             await self._exchange.serve(inbound, reply)
         except asyncio.CancelledError:
-            if not gone.done() or gone.cancelled():
+            if not gone:
                 raise
             task.uncancel()
         finally:
-            gone.remove_done_callback(leave)
-            gone.cancel()
+            when_gone(None)
 
 
 def doors_of(data_plane: DataPlane) -> dict[str, ASGIApp]:
@@ -188,11 +191,6 @@ def with_doors(doors: Mapping[str, ASGIApp], app: ASGIApp) -> ASGIApp:
         await doors.get(scope["path"], app)(scope, receive, send)
 
     return dispatch
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def read_headers(scope: HTTPScope) -> Mapping[str, str]:

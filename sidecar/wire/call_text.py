@@ -65,15 +65,19 @@ class CallText:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All texts: the fields, the keys that are no dialect's in one, the contents in their order."""
+        """All texts: the fields, the keys that are no dialect's in one, the contents in their order.
+
+        An empty one stands before the contents: nobody reads a field and a content as one.
+        """
         keys = [key if (spoken := _spoken(key)) == key else f"{key}\n\n{spoken}" for key in self._keys]
-        return (*self._fields, *(["\n\n".join(keys)] if keys else ()), *self._contents)
+        return (*self._fields, *(["\n\n".join(keys)] if keys else ()), "", *self._contents)
 
     def take(self, value: Any, key: str = "") -> None:
         """Walk ``value``, a decoded JSON value that stands under ``key`` of a dialect."""
         if isinstance(value, str):
             self.strings += 1
-            (self._contents if key in CONTENT_KEYS else self._fields).append(value)
+            if value:
+                (self._contents if key in CONTENT_KEYS else self._fields).append(value)
         elif isinstance(value, dict):
             self._take_object(value, key)
         elif isinstance(value, list):

@@ -129,8 +129,6 @@ _ENGLISH_HEAD: Final = re.compile(
 
 def english_street(text: str, start: int, end: int) -> Iterator[Hit]:
     """``12 Oak Lane``, ``Flat 3, Willow Crest``: a number, names, and a word for a street."""
-    if not text[start].isupper() or text[end : end + 1].isalnum():
-        return
     window = before(text, start, 80)
     if _DIGIT.search(window) is None:
         return
@@ -237,7 +235,7 @@ ADDRESS_RULES: Final = (
         german_street,
         shapes=tuple(_street_shape(suffix) for suffix in _GERMAN_SUFFIXES),
     ),
-    Rule("english_street", english_street, words=_ENGLISH_SUFFIXES),
+    Rule("english_street", english_street, words=_ENGLISH_SUFFIXES, capital=True),
     Rule(
         "romance_street",
         romance_street,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -108,7 +108,10 @@ class PatternDetector:
         return self._cache
 
     def scan(self, texts: Sequence[str], *, declared_public: bool) -> Verdict:
-        """The verdict over ``texts`` in their order. Never raises: what cannot be scanned is UNKNOWN."""
+        """The verdict over ``texts`` in their order. Never raises: what cannot be scanned is UNKNOWN.
+
+        Neighbours are read together too, but not across an empty text.
+        """
         found: set[tuple[int, Hit]] = set()
         trouble = ""
         try:
@@ -164,13 +167,16 @@ class PatternDetector:
         if len(texts) > TEXTS_MAX or sum(map(len, texts)) > TEXT_MAX:
             raise OverflowError
         folded: list[str] = []
+        parted: set[int] = set()
         for index, text in enumerate(texts):
+            if not text:
+                parted.add(index)
             folded.append(plain(text))
             for hit in self._text_hits(folded[-1], check_time):
                 yield index, hit
             check_time()
         if len(texts) > 1:
-            yield from self._seam_hits(folded, check_time)
+            yield from self._seam_hits(folded, parted, check_time)
 
     def _text_hits(self, text: str, check_time: Callable[[], None]) -> Iterator[Hit]:
         for start, end in chunks(text):
@@ -189,13 +195,15 @@ class PatternDetector:
             self._cache.put(digest, hits)
         return hits
 
-    def _seam_hits(self, texts: Sequence[str], check_time: Callable[[], None]) -> Iterator[tuple[int, Hit]]:
+    def _seam_hits(
+        self, texts: Sequence[str], parted: Container[int], check_time: Callable[[], None]
+    ) -> Iterator[tuple[int, Hit]]:
         """What is only there when neighbours are read together, with nothing and with a blank between.
 
         What the texts hold by themselves is found again and does no harm: it is there.
         """
         for glue in ("", " "):
-            for window, borders in seams(texts, glue):
+            for window, borders in seams(texts, glue, parted):
                 for hit in self._chunk_hits(window, check_time):
                     yield _placed(hit, borders, texts)
 
@@ -203,14 +211,20 @@ class PatternDetector:
 Borders = list[tuple[int, int]]
 
 
-def seams(texts: Sequence[str], glue: str) -> Iterator[tuple[str, Borders]]:
+def seams(texts: Sequence[str], glue: str, parted: Container[int] = ()) -> Iterator[tuple[str, Borders]]:
     """Windows over the borders of neighbouring texts; windows that overlap are one.
 
-    Each comes with its borders: where in the window a text begins, and the index of that text.
+    Each comes with its borders: where in the window a text begins, and the index of that text. The texts
+    on both sides of one whose index is in ``parted`` are no neighbours.
     """
     window = ""
     borders: Borders = []
     for index in range(1, len(texts)):
+        if index in parted or index - 1 in parted:
+            if borders:
+                yield window, borders
+                borders = []
+            continue
         if not borders:
             window = _tail(texts[index - 1])
         following = texts[index]

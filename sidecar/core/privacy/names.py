@@ -159,11 +159,7 @@ def titled(text: str, start: int, end: int) -> Iterator[Hit]:
 def initial_titled(text: str, start: int, end: int) -> Iterator[Hit]:
     """Short forms that mean other things too (``M.``, ``Sr.``, ``Don``): only before a known surname."""
     match = _TITLED.match(text, end)
-    if (
-        text[start].isupper()
-        and match is not None
-        and match[1].encode("latin-1", "replace") in name_lists().surnames
-    ):
+    if match is not None and match[1].encode("latin-1", "replace") in name_lists().surnames:
         yield Hit(start, match.end(), NAME_KIND, False)
 
 
@@ -224,6 +220,7 @@ NAME_RULES: Final = (
         "initial_titled",
         initial_titled,
         words=listed("m, mm, sr, don, sig, hr, fr, sir, lady, maître, me, d.ª"),
+        capital=True,
     ),
     Rule(
         "introduced",

@@ -33,7 +33,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     ``words`` are literals that stand free on both sides, ``stems`` only begin free (``diabet`` finds
     ``diabetes``), ``parts`` stand anywhere. A rule without a validator is a mark: its places are handed to
-    those who weigh nearness.
+    those who weigh nearness. A ``capital`` rule is about matches that begin with a capital.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Rule(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()
     stems: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    capital: bool = False
 
     def triggers(self) -> Iterator[Trigger]:
         for shape in self.shapes:

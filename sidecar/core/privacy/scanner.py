@@ -69,8 +69,8 @@ class Allowed:
         return False
 
 
-#: An engine, and for each trigger its rule's name and validator, its width and its borders.
-_Compiled = tuple[Engine, tuple[tuple[str, Validator | None, int, bool, bool], ...]]
+#: An engine, and for each trigger its rule's name and validator, its width, its borders, its first letter.
+_Compiled = tuple[Engine, tuple[tuple[str, Validator | None, int, bool, bool, bool], ...]]
 
 #: By engine's name. Rules are constants, so each engine is compiled once in a process.
 _ENGINES: dict[EngineName, _Compiled] = {}
@@ -97,7 +97,7 @@ def _build(name: EngineName, compiled: bytes | None) -> _Compiled:
     triggers = [(rule, trigger) for rule in RULES for trigger in rule.triggers()]
     engine = build_engine([trigger for _, trigger in triggers], name, compiled)
     return engine, tuple(
-        (rule.name, rule.validate, trigger.width, trigger.free_left, trigger.free_right)
+        (rule.name, rule.validate, trigger.width, trigger.free_left, trigger.free_right, rule.capital)
         for rule, trigger in triggers
     )
 
@@ -129,7 +129,9 @@ class Scanner:
         looks = self._looks
         for first in range(0, len(ends), _BETWEEN_CHECKS):
             for end, trigger in ends[first : first + _BETWEEN_CHECKS]:
-                name, validate, width, free_left, free_right = looks[trigger]
+                name, validate, width, free_left, free_right, capital = looks[trigger]
+                if capital and not text[end - width].isupper():
+                    continue
                 if (free_left and text[end - width - 1 : end - width].isalnum()) or (
                     free_right and text[end : end + 1].isalnum()
                 ):

@@ -194,7 +194,10 @@ def test_parts_and_messages_stand_side_by_side() -> None:
     parts = [{"type": "text", "text": "P1"}, {"type": "text", "text": "P2"}]
     messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": "A"}, *USER]
     texts = decode(OPENAI_CHAT, body(messages=messages)).texts
-    assert texts[1:] == ("P1", "P2", "A", "hello")
+    assert texts[1:] == ("", "P1", "P2", "A", "hello")
+    # What is empty does not stand between two that a model reads as one.
+    parts.insert(1, {"type": "text", "text": ""})
+    assert decode(OPENAI_CHAT, body(messages=messages)).texts == texts
     odd = [{"role": "jane@example.org", "content": "x", "type": "jane"}]
     assert {"jane@example.org", "jane"} <= set(decode(OPENAI_CHAT, body(messages=odd)).texts)
 

@@ -186,6 +186,21 @@ def test_a_chunk_is_judged_with_what_stands_around_it() -> None:
     assert detector.scan([tail[:10], broken], declared_public=False).state is VerdictState.SENSITIVE
 
 
+@pytest.mark.parametrize(
+    ("between", "state"),
+    [
+        ((), VerdictState.SENSITIVE),
+        (("\u200b",), VerdictState.SENSITIVE),  # it is not empty, though nothing of it is read
+        (("",), VerdictState.CLEAN),
+    ],
+)
+def test_a_value_over_two_texts_is_found_unless_an_empty_one_parts_them(
+    detector: PatternDetector, between: tuple[str, ...], state: VerdictState
+) -> None:
+    texts = ["please charge 4539 57", *between, "87 6362 1486 for it"]
+    assert detector.scan(texts, declared_public=False).state is state
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.text(alphabet="ab \n", max_size=200), st.integers(1, 400))
 def test_chunks_cover_the_text_once(unit: str, times: int) -> None:
