@@ -111,7 +111,11 @@ def _program(command: Sequence[str], port: int, log: Path, **environ: str) -> It
 def _litellm(stack: contextlib.ExitStack, program: str, upstream: str, directory: Path) -> Gateway:
     model = {"model": "openai/gpt-4o", "api_base": f"{upstream}/v1", "api_key": "key"}
     path, port = directory / "litellm.yaml", _free_port()
-    path.write_bytes(msgspec.json.encode({"model_list": [{"model_name": "auto", "litellm_params": model}]}))
+    settings = {
+        "model_list": [{"model_name": "auto", "litellm_params": model}],
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+    }
+    path.write_bytes(msgspec.json.encode(settings))
     command = [program, "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
     pid = stack.enter_context(
         _program(command, port, directory / "litellm.log", LITELLM_LOG="ERROR", LITELLM_MODE="PRODUCTION")

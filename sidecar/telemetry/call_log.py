@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sidecar.core.pricing import usd_text
 from sidecar.core.vocabulary import DecisionRecord, Outcome, RefusedCall
+from sidecar.telemetry.log_stream import NeverWaiting
 
 calls = logging.getLogger("sidecar.calls")
 
@@ -17,16 +20,26 @@ def write_lines(records: Sequence[DecisionRecord | RefusedCall]) -> None:
     """A line for each of ``records``. No prompt, no key, no word that an upstream wrote."""
     if not calls.isEnabledFor(logging.WARNING):
         return
-    for record in records:
-        if isinstance(record, RefusedCall):
-            level = logging.WARNING if record.status >= 500 else logging.INFO
-        else:
-            level = _LEVELS.get(record.outcome, logging.INFO)
-        if calls.isEnabledFor(level):
-            fields = refusal_fields(record) if isinstance(record, RefusedCall) else line_fields(record)
-            calls.log(
-                level, " ".join(f"{key}={value}" for key, value in fields.items()), extra={"call": fields}
-            )
+    with contextlib.ExitStack() as stack:
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, NeverWaiting):
+                stack.enter_context(handler.together())
+        for record in records:
+            _write_line(record)
+
+
+def _write_line(record: DecisionRecord | RefusedCall) -> None:
+    if isinstance(record, RefusedCall):
+        level = logging.WARNING if record.status >= 500 else logging.INFO
+    else:
+        level = _LEVELS.get(record.outcome, logging.INFO)
+    if calls.isEnabledFor(level):
+        fields = refusal_fields(record) if isinstance(record, RefusedCall) else line_fields(record)
+        words = " ".join([f"{key}={value}" for key, value in fields.items()])
+        # Not by `calls.log`, which would look for who calls it.
+        calls.handle(
+            calls.makeRecord(calls.name, level, __file__, 0, words, (), None, extra={"call": fields})
+        )
 
 
 def line_fields(record: DecisionRecord) -> dict[str, str | int | float]:
@@ -75,6 +88,7 @@ def refusal_fields(call: RefusedCall) -> dict[str, str | int | float]:
     }
 
 
+@lru_cache(maxsize=256)
 def _one_word(model: str) -> str:
     """A model name that cannot pose as another field: the app may have written anything."""
     return "".join(char if "!" <= char <= "~" else "?" for char in model[:120])

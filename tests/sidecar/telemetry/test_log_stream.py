@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,31 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_the_loss_is_told(pipe: tup
     told = f"WARNING {lost} log lines were lost, because nobody read them\nERROR read again\n"
     assert os.read(pipe[0], 2**20) == told.encode()
     assert handler.lost == 0
+
+
+def test_lines_that_are_logged_together_are_written_at_the_end(pipe: tuple[int, int]) -> None:
+    logger, handler = logger_to(pipe[1])
+    with handler.together():
+        for number in range(300):
+            logger.info("line %d of many", number)
+        other = threading.Thread(target=logger.info, args=("another thread's line",))
+        other.start()
+        other.join()
+        assert os.read(pipe[0], 65_536) == b"INFO another thread's line\n"
+    lines = [f"INFO line {number} of many\n" for number in range(300)]
+    assert os.read(pipe[0], 65_536) == "".join(lines).encode()
+    logger.info("alone again")
+    assert os.read(pipe[0], 65_536) == b"INFO alone again\n"
+
+
+def test_of_lines_together_each_that_found_no_room_counts(pipe: tuple[int, int]) -> None:
+    logger, handler = logger_to(pipe[1])
+    with handler.together():
+        for number in range(5_000):
+            logger.info("line %d, and some more words to fill the pipe with", number)
+    kept = os.read(pipe[0], 2**20)
+    assert kept.endswith(b"fill the pipe with\n")
+    assert handler.lost == 5_000 - kept.count(b"\n") > 1_000
 
 
 def test_a_reader_that_is_gone_and_a_full_disk_are_borne(tmp_path: Path) -> None:
