@@ -7,9 +7,6 @@ from typing import Any, Final
 
 from sidecar.wire.dialect_keys import CONTENT_KEYS, DIALECT_KEYS, NAMED_KEYS, SCHEMA_KEYS
 
-#: A JSON string in valid JSON; used to count, so that a repeated key cannot hide a text.
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-
 _UNREADABLE_TYPES = {
     "image_url": "image",
     "input_image": "image",
@@ -181,5 +178,9 @@ def _is_text_document(value: dict[str, Any]) -> bool:
 
 
 def count_strings(body: bytes) -> int:
-    """How many strings, keys included, stand in the valid JSON ``body``."""
-    return sum(1 for _ in _STRING.finditer(body))
+    """How many strings, keys included, stand in the valid JSON ``body``; a repeated key counts each time."""
+    quotes = body.count(b'"')
+    if b"\\" in body:
+        # In pairs from the left, a backslash stands for itself; what is left of them escapes something.
+        quotes -= body.replace(b"\\\\", b"").count(b'\\"')
+    return quotes // 2

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_WHITESPACE = b" \t\n\r"
+#: What stands before a member's value: the brace or comma behind the one before it, its key, a colon.
+_MEMBER = re.compile(rb'[ \t\n\r]*[{,][ \t\n\r]*("(?:[^"\\]|\\.)*+")[ \t\n\r]*:[ \t\n\r]*', re.DOTALL)
+_END = re.compile(rb"[ \t\n\r]*\}")
 
 
 class Span(NamedTuple):
@@ -23,24 +26,6 @@ class DuplicateKeyError(ValueError):
     """An object names the same key twice, so that two readers could see two different calls."""
 
 
-def _skip_whitespace(body: bytes, at: int) -> int:
-    while body[at] in _WHITESPACE:
-        at += 1
-    return at
-
-
-def _end_of_key(body: bytes, at: int) -> int:
-    """The index after the closing quote of the string that opens at ``at``."""
-    end = body.index(b'"', at + 1)
-    while True:
-        backslashes = 0
-        while body[end - 1 - backslashes] == 0x5C:
-            backslashes += 1
-        if backslashes % 2 == 0:
-            return end + 1
-        end = body.index(b'"', end + 1)
-
-
 def spans(body: bytes) -> dict[str, Span]:
     """The members of the JSON object ``body``, in order, with where they stand.
 
@@ -49,23 +34,19 @@ def spans(body: bytes) -> dict[str, Span]:
     """
     raws = _RAW_OBJECT.decode(body)
     found: dict[str, Span] = {}
-    if not raws:
-        return found
-    at = _skip_whitespace(body, 0) + 1
-    while len(found) < len(raws):
-        at = _skip_whitespace(body, at)
-        key_start = at
-        at = _end_of_key(body, at)
-        key = msgspec.json.decode(body[key_start:at], type=str)
-        at = _skip_whitespace(body, at)
-        value_start = _skip_whitespace(body, at + 1)
-        raw = memoryview(raws[key])
-        value_end = value_start + len(raw)
-        if key in found or body[value_start:value_end] != raw:
+    at = 0
+    for _ in raws:
+        member = _MEMBER.match(body, at)
+        if member is None:  # valid JSON: so what came before was taken for the value of its namesake
+            raise DuplicateKeyError("a key stands twice")
+        written = member[1]
+        key = written[1:-1].decode() if b"\\" not in written else msgspec.json.decode(written, type=str)
+        value = bytes(raws[key])
+        start, at = member.end(), member.end() + len(value)
+        if key in found or body[start:at] != value:
             raise DuplicateKeyError(f"the key {key[:40]!r} stands twice")
-        found[key] = Span(key_start, value_start, value_end)
-        at = _skip_whitespace(body, value_end) + 1
-    if body[at - 1] != 0x7D:
+        found[key] = Span(member.start(1), start, at)
+    if raws and _END.match(body, at) is None:
         raise DuplicateKeyError("a key stands twice")
     return found
 
