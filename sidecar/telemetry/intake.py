@@ -23,8 +23,13 @@ log = logging.getLogger(__name__)
 QUEUE_MAX: Final = 4_096
 #: How long the first of a batch waits for the others.
 GATHER_S: Final = 0.1
-#: How many records are worked on before calls get their turn: about 0.5 ms.
+#: How many records are worked on before others get their turn: about 0.5 ms.
 AT_ONCE: Final = 4
+#: One more at a time for so many that wait.
+FURTHER_PER: Final = 128
+#: Their turn, uvloop's shortest. Not nought: only while the event loop waits does a thread get Python's lock at
+#: once, such as the one that has just made a call's hold durable; else that waits for up to 5 ms.
+PAUSE_S: Final = 0.001
 
 #: Calls whose messages may wait with them; of further ones only the records do.
 HEARD_MAX: Final = 256
@@ -63,15 +68,16 @@ class Intake:
         self._queue.append((record, hear if len(self._queue) < HEARD_MAX else None))
         self._something.set()
 
-    async def drain(self) -> None:
-        """Work on what was emitted until now."""
+    async def drain(self, pause_s: float = 0.0) -> None:
+        """Work on what was emitted until now, with pauses between."""
         batch: list[Ended] = []
         while self._queue:
             record, hear = self._queue.popleft()
             self._consume(record, hear)
             batch.append(record)
-            if len(batch) % AT_ONCE == 0:
-                await asyncio.sleep(0)
+            # Whoever falls behind takes more at a time, lest records find no room.
+            if len(batch) % (AT_ONCE + len(self._queue) // FURTHER_PER) == 0:
+                await asyncio.sleep(pause_s)
         self._something.clear()
         if self._writing is not None and not self._writing.done():
             self.lines_dropped += len(batch)
@@ -92,7 +98,7 @@ class Intake:
         while True:
             await self._something.wait()
             await asyncio.sleep(GATHER_S)
-            await self.drain()
+            await self.drain(PAUSE_S)
 
     def _consume(self, record: Ended, hear: Hear | None) -> None:
         for consumer in self._consumers:
