@@ -27,8 +27,8 @@ GATHER_S: Final = 0.1
 AT_ONCE: Final = 4
 #: One more at a time for so many that wait.
 FURTHER_PER: Final = 128
-#: Their turn, uvloop's shortest. Not nought: only while the event loop waits does a thread get Python's lock at
-#: once, such as the one that has just made a call's hold durable; else that waits for up to 5 ms.
+#: Their turn, uvloop's shortest. Not nought: only while the event loop waits does a thread get Python's lock
+#: at once, such as the one that has just made a call's hold durable; else that waits for up to 5 ms.
 PAUSE_S: Final = 0.001
 
 #: Calls whose messages may wait with them; of further ones only the records do.
@@ -53,6 +53,8 @@ class Intake:
         self._consumers = consumers
         self._write_lines = write_lines
         self._queue: deque[tuple[Ended, Hear | None]] = deque()
+        #: Worked on, but for their lines; kept here lest they be lost when the work is cancelled at a pause.
+        self._unwritten: list[Ended] = []
         self._queue_max = queue_max
         self._something = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
@@ -70,15 +72,17 @@ class Intake:
 
     async def drain(self, pause_s: float = 0.0) -> None:
         """Work on what was emitted until now, with pauses between."""
-        batch: list[Ended] = []
+        done = 0
         while self._queue:
             record, hear = self._queue.popleft()
             self._consume(record, hear)
-            batch.append(record)
+            self._unwritten.append(record)
+            done += 1
             # Whoever falls behind takes more at a time, lest records find no room.
-            if len(batch) % (AT_ONCE + len(self._queue) // FURTHER_PER) == 0:
+            if done % (AT_ONCE + len(self._queue) // FURTHER_PER) == 0:
                 await asyncio.sleep(pause_s)
         self._something.clear()
+        batch, self._unwritten = self._unwritten, []
         if self._writing is not None and not self._writing.done():
             self.lines_dropped += len(batch)
         elif batch:
