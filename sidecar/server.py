@@ -169,7 +169,7 @@ async def _run(source: SettingsSource, listener: socket.socket, environ: Mapping
         # What is alive now stays alive; the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(10_000, 50, 100)
+        gc.set_threshold(10_000, 10, 10)
         for words in source.current.warnings:
             log.warning("%s: %s", source.path, words)
         await server.serve(sockets=[listener])

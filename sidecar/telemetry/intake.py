@@ -25,11 +25,15 @@ QUEUE_MAX: Final = 4_096
 GATHER_S: Final = 0.1
 #: How many records are worked on before others get their turn: about 0.5 ms.
 AT_ONCE: Final = 4
-#: One more at a time for so many that wait.
+#: With so many that wait there are no pauses, and for each so many one more is worked on at a time.
 FURTHER_PER: Final = 128
 #: Their turn, uvloop's shortest. Not nought: only while the event loop waits does a thread get Python's lock
 #: at once, such as the one that has just made a call's hold durable; else that waits for up to 5 ms.
 PAUSE_S: Final = 0.001
+
+#: How many calls' lines are written together while calls go on, and how many may wait for the writing thread.
+LINES_AT_ONCE: Final = 64
+LINES_MAX: Final = 1_024
 
 #: Calls whose messages may wait with them; of further ones only the records do.
 HEARD_MAX: Final = 256
@@ -49,11 +53,11 @@ class Intake:
         *,
         queue_max: int = QUEUE_MAX,
     ) -> None:
-        """``write_lines`` is called in a thread; while it is stuck the lines of further calls are dropped."""
+        """``write_lines`` is called in a thread; while it is stuck some lines wait, others are dropped."""
         self._consumers = consumers
         self._write_lines = write_lines
         self._queue: deque[tuple[Ended, Hear | None]] = deque()
-        #: Worked on, but for their lines; kept here lest they be lost when the work is cancelled at a pause.
+        #: Worked on, but for their lines.
         self._unwritten: list[Ended] = []
         self._queue_max = queue_max
         self._something = asyncio.Event()
@@ -78,15 +82,22 @@ class Intake:
             self._consume(record, hear)
             self._unwritten.append(record)
             done += 1
-            # Whoever falls behind takes more at a time, lest records find no room.
-            if done % (AT_ONCE + len(self._queue) // FURTHER_PER) == 0:
-                await asyncio.sleep(pause_s)
+            waiting = len(self._queue)
+            if done % (AT_ONCE + waiting // FURTHER_PER) == 0:
+                if len(self._unwritten) >= LINES_AT_ONCE:
+                    self._see_to_lines()
+                await asyncio.sleep(pause_s if waiting < FURTHER_PER else 0)
         self._something.clear()
-        batch, self._unwritten = self._unwritten, []
-        if self._writing is not None and not self._writing.done():
-            self.lines_dropped += len(batch)
-        elif batch:
-            self._writing = asyncio.create_task(self._write(batch))
+        self._see_to_lines()
+
+    def _see_to_lines(self) -> None:
+        """Have the lines written that are still to be, unless somebody is at it; drop what is too much."""
+        if self._writing is None or self._writing.done():
+            if self._unwritten:
+                self._writing = asyncio.create_task(self._write())
+        elif len(self._unwritten) > LINES_MAX:
+            self.lines_dropped += len(self._unwritten)
+            self._unwritten.clear()
 
     async def close(self) -> None:
         """Work on what is left."""
@@ -97,6 +108,7 @@ class Intake:
         await self.drain()
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=1)
+        self.lines_dropped += len(self._unwritten)
 
     async def _run(self) -> None:
         while True:
@@ -112,6 +124,8 @@ class Intake:
                 # A defect here must not end the worker. Its text may hold a piece of the record.
                 log.error("telemetry of call %s failed: %s", record.request_id, type(error).__name__)
 
-    async def _write(self, records: Sequence[Ended]) -> None:
-        with contextlib.suppress(Exception):
-            await asyncio.to_thread(self._write_lines, records)
+    async def _write(self) -> None:
+        while self._unwritten:
+            records, self._unwritten = self._unwritten, []
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(self._write_lines, records)

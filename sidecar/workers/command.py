@@ -93,7 +93,7 @@ class _Command:
             if await self._before_stop(crew.start(spawned)):
                 gc.collect()
                 gc.freeze()
-                gc.set_threshold(10_000, 50, 100)
+                gc.set_threshold(10_000, 10, 10)
                 for words in self._source.current.warnings:
                     log.warning("%s: %s", self._source.path, words)
                 self._announce(login_path())

@@ -115,7 +115,7 @@ class Process:
         # What is alive now stays alive; the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(10_000, 50, 100)
+        gc.set_threshold(10_000, 10, 10)
         try:
             await self._server.serve(sockets=[listener])
         finally:
