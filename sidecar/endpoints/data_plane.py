@@ -156,8 +156,9 @@ class DataPlane:
 
         def leave() -> None:
             nonlocal gone
-            gone = True
-            task.cancel()
+            if not gone:  # told twice, it would cancel what sees the call to its end
+                gone = True
+                task.cancel()
 
         when_gone: Callable[[Callable[[], None] | None], None] = scope["state"][WHEN_GONE]
         when_gone(leave)
