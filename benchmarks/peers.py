@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -65,12 +66,12 @@ class Gateway:
     async def measure(self, calls: int, chance: random.Random) -> None:
         before = self._cpu_s()
         began = time.perf_counter()
-        await drive(self.port, calls, CONNECTIONS, lambda: self.call(chance))
+        await drive(self.port, calls, CONNECTIONS, partial(self.call, chance))
         took_s = time.perf_counter() - began
         await asyncio.sleep(0.4)  # what is written a moment later belongs to these calls
         self.rounds["calls/s"].append(calls / took_s)
         self.rounds["CPU us"].append((self._cpu_s() - before) / calls * 1e6)
-        alone = await drive(self.port, max(calls // 8, 20), 1, lambda: self.call(chance))
+        alone = await drive(self.port, max(calls // 8, 20), 1, partial(self.call, chance))
         self.rounds["p50 alone, ms"].append(statistics.median(came[-1] * 1e3 for came in alone))
 
     def figures(self) -> dict[str, float]:
@@ -101,7 +102,7 @@ def _program(command: Sequence[str], port: int, log: Path, **environ: str) -> It
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 yield process.pid
                 return
-            time.sleep(0.2)
+            time.sleep(0.2)  # it is not ours, and does not tell when it listens
         raise TimeoutError(f"{command[0]} did not come up: {log.read_text(errors='replace')[-600:]}")
     finally:
         process.kill()
@@ -155,7 +156,7 @@ async def run(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             os.sched_setaffinity(0, cores[1:2])
             os.sched_setaffinity(mock.pid, cores[1:2])
         for gateway in gateways:
-            await drive(gateway.port, 200, CONNECTIONS, lambda one=gateway: one.call(chance))  # type: ignore[misc]
+            await drive(gateway.port, 200, CONNECTIONS, partial(gateway.call, chance))
         await asyncio.sleep(3)  # what warms up in the background has done so
         for gateway in gateways:
             gateway.pin(cores[:1])
